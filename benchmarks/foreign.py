@@ -12,8 +12,8 @@ Two environments of other projects through `GymnasiumTask`, which need packages 
 * `pendulum-effort` (MuJoCo): Gymnasium's inverted pendulum earns 1 per step until it falls, and pays for squared
   inputs.
 
-A cell is a learner, an environment and a seed with default settings but 20 environments and fewer random actions at the
-start; each finished one is a line of `benchmarks/results/foreign.jsonl`, so the whole can be killed and resumed.
+A cell is a learner, an environment and a seed with default settings, but for step sizes that decrease over the 4,000
+updates; each finished one is a line of `benchmarks/results/foreign.jsonl`, so the whole can be killed and resumed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.records import append, cells, hashed, results
-from safe_rl import PPO, SAC, GymnasiumTask, Learner, Policy, assess
+from safe_rl import SAC, GymnasiumTask, Learner, Policy, assess
 from safe_rl.combinations import ALL, Combination
 from safe_rl.handlers import FixedPenalty
 
@@ -78,23 +78,20 @@ def ball_run() -> GymnasiumTask:
 
 
 def pendulum_effort() -> GymnasiumTask:
-    """Balance for 200 steps, with squared inputs that sum up to 20; random ones cost 3 per step."""
+    """Balance for 200 steps, with squared inputs that sum up to 1; random ones cost 3 per step."""
 
     def make() -> Effort:
         return Effort(gymnasium.make("InvertedPendulum-v5", max_episode_steps=200))
 
-    return GymnasiumTask("pendulum-effort", make, {"cost": 20.0}, steps=200)
+    return GymnasiumTask("pendulum-effort", make, {"cost": 1.0}, steps=200)
 
 
 TASKS: dict[str, Callable[[], GymnasiumTask]] = {"ball-run": ball_run, "pendulum-effort": pendulum_effort}
 
 
-def settings(make: Combination, **changes: Any) -> Any:
-    """Of a learner on an environment that is stepped in Python: its own, with 20 environments and a short warm-up."""
-    fewer: dict[str, Any] = {"environments": 20, "warmup": 2_000}
-    if make.base is not PPO:
-        fewer["evaluation_environments"] = 10
-    return dataclasses.replace(make.settings or make.settings_type(), **{**fewer, **changes})
+def settings(make: Combination, task: str) -> Any:
+    """A learner's own, with step sizes that decrease over the updates of the task."""
+    return dataclasses.replace(make.settings or make.settings_type(), decay=UPDATES[task])
 
 
 def saved(learner: Learner, folder: Path) -> Policy:
@@ -106,14 +103,14 @@ def saved(learner: Learner, folder: Path) -> Policy:
 
 def digest(make: Combination, task: str) -> str:
     """Changes with any setting of a learner; whoever changes an environment deletes its cells."""
-    return hashed(f"{make.base.__name__} {settings(make)} {make.handler} {UPDATES[task]} {EPISODES}")
+    return hashed(f"{make.base.__name__} {settings(make, task)} {make.handler} {UPDATES[task]} {EPISODES}")
 
 
 def train(name: str, task: str, seed: int) -> dict[str, Any]:
     """One cell."""
     make, environment = LEARNERS[name], TASKS[task]()
     began = time.process_time()
-    learner = make(environment, seed=seed, settings=settings(make, decay=UPDATES[task]))
+    learner = make(environment, seed=seed, settings=settings(make, task))
     learner.learn(UPDATES[task], progress=False)
     with tempfile.TemporaryDirectory() as folder:
         found = assess(saved(learner, Path(folder)), environment, EPISODES, seed=10_000 + seed)
