@@ -24,7 +24,10 @@ from systems.files import write
 from systems.lowering.program import NotLowerable
 
 # No fused multiply-add: the compiled function returns the same numbers as CasADi's interpreter.
-_FLAGS = ("-O2", "-fPIC", "-shared", "-ffp-contract=off")
+_FLAGS = ("-fPIC", "-shared", "-ffp-contract=off")
+_LONG = (
+    1_000_000  # characters of code, beyond which a compiler that optimises takes minutes and gigabytes for one function
+)
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 
@@ -102,7 +105,7 @@ class _Planned:
     """A library to be built from C code by a compiler."""
 
     source: str
-    compiler: list[str]
+    command: list[str]
     library: Path
 
 
@@ -114,11 +117,11 @@ def _plan(functions: tuple[ca.Function, ...], folder: str | Path | None, more: s
         if f.has_free():
             raise InvalidValue(f"{f.name()} has free variables {f.get_free()}: make them inputs of the function")
     source = _generate(functions) + more
-    compiler = find_compiler()
-    made_for = [source, *compiler, *_FLAGS, sys.platform, platform.machine(), ca.CasadiMeta.version()]
+    command = [*find_compiler(), "-O2" if len(source) <= _LONG else "-O0", *_FLAGS]
+    made_for = [source, *command, sys.platform, platform.machine(), ca.CasadiMeta.version()]
     key = hashlib.sha256("\0".join(made_for).encode()).hexdigest()[:24]
     home = (cache_folder() if folder is None else Path(folder)).absolute()  # a bare name would be looked for elsewhere
-    return _Planned(source, compiler, home / f"{names[0]}-{key}{_SUFFIX}")
+    return _Planned(source, command, home / f"{names[0]}-{key}{_SUFFIX}")
 
 
 def find_compiler() -> list[str]:
@@ -183,7 +186,7 @@ def _build(planned: _Planned) -> None:
         code, built = Path(scratch) / "lowered.c", Path(scratch) / library.name
         code.write_text(planned.source)
         libraries = [] if os.name == "nt" else ["-lm"]
-        command = [*planned.compiler, *_FLAGS, str(code), "-o", str(built), *libraries]
+        command = [*planned.command, str(code), "-o", str(built), *libraries]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise CompilerMissing(

@@ -138,3 +138,26 @@ def test_a_function_without_c_is_named(tmp_path):
 def test_a_root_finder_that_has_c_is_compiled(tmp_path):
     z = float(compile_c(root("fast_newton"), tmp_path)(2.0))
     assert z**3 + z == pytest.approx(2.0, abs=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell")
+def test_long_code_is_compiled_without_optimisation(tmp_path, monkeypatch):
+    """Compilers that optimise need minutes and gigabytes for one long function."""
+    wrapper, log = tmp_path / "compiler", tmp_path / "log"
+    wrapper.write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {" ".join(find_compiler())} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("CC", str(wrapper))
+    x = ca.SX.sym("x", 2)
+    value = x
+    for k in range(12_000):
+        value = ca.sin(value) + (k + 1) * value[::-1]
+        value = value / (1.0 + ca.norm_1(value))
+    long = ca.Function("lengthy", [x], [value])
+    built = compile_c(long, tmp_path / "kept")
+    assert built([0.3, -2.0]).full().tolist() == long([0.3, -2.0]).full().tolist()
+    compile_c(square(), tmp_path / "kept")
+    first, second = log.read_text().splitlines()
+    assert "-O0" in first
+    assert "-O2" not in first
+    assert "-O2" in second
