@@ -137,3 +137,12 @@ def test_a_gpu_takes_more_matrices_than_its_solver(n: int) -> None:
     M = M + M.swapaxes(-1, -2)
     values, _ = np.linalg.eigh(placed(M, "cuda"))
     assert np.allclose(fetched(values)[::1000], np.linalg.eigvalsh(M[::1000]))
+
+
+def test_what_overflows_is_marked_on_tensors_too() -> None:
+    """No exception is raised there, so the results are looked at; what was unbounded before is no overflow."""
+    low, high = np.array([1e300, -np.inf, 1.0]), np.array([1e300, np.inf, 2.0])
+    x = Interval(placed(low, "cpu"), placed(high, "cpu"))
+    for value in (x * x, x.sq(), fn.exp(x)):
+        assert value.undefined is not None
+        assert fetched(value.undefined).tolist() == [True, False, False]
